@@ -42,7 +42,6 @@ class TrainOptions:
     """How to train. Defaults were chosen on Czech surveys (other fold draws than reported) and on a landscape."""
 
     members: int = Field(default=5, ge=1, description="each is trained without one fold of the spatial blocks, and judged there")
-    repeats: int = Field(default=1, ge=1, description="networks that leave out the same fold")
     search: tuple[NetworkConfig, ...] = Field(default=(), description="keys of `network` to try beside it; the best is trained")
     epochs: int = Field(default=15, ge=1, description="passes over the surveys")
     least_steps: int = Field(

@@ -66,22 +66,22 @@ class TrainedModel:
     alone: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # beside a forest: those of networks and forest alone
 
     def without(self, fold: int) -> Ensemble:
-        """The members that did not learn from `fold`, calibrated as the ensemble is."""
-        return without_fold(self.ensemble, fold, self.options.repeats)
+        """The member that did not learn from `fold`, calibrated as the ensemble is."""
+        return without_fold(self.ensemble, fold)
 
 
-def without_fold(ensemble: Ensemble, fold: int, repeats: int = 1) -> Ensemble:
-    """The members of a cross-fitted ensemble that did not learn from `fold`; each fold has `repeats`, one after the other."""
-    forest = None if ensemble.forest is None else ensemble.forest.of_part(fold, len(ensemble.members) // repeats)
-    part = Ensemble(ensemble.spec, ensemble.networks[fold * repeats : (fold + 1) * repeats], ensemble.species, forest)
+def without_fold(ensemble: Ensemble, fold: int) -> Ensemble:
+    """The member of a cross-fitted ensemble that did not learn from `fold`."""
+    forest = None if ensemble.forest is None else ensemble.forest.of_part(fold, len(ensemble.members))
+    part = Ensemble(ensemble.spec, [ensemble.networks[fold]], ensemble.species, forest)
     for name in ("slope", "intercept", "ceiling", "median_area_m2"):
         getattr(part, name).copy_(getattr(ensemble, name))
     return part
 
 
-def embedding_without_fold(z: torch.Tensor, ensemble: Ensemble, fold: int, repeats: int = 1) -> torch.Tensor:
-    """(n, D') joint embeddings of the members of `without_fold`, out of those of the whole `ensemble`, z (n, D)."""
-    parts, networks = len(ensemble.members) // repeats, ensemble.network_dimension
+def embedding_without_fold(z: torch.Tensor, ensemble: Ensemble, fold: int) -> torch.Tensor:
+    """(n, D') embeddings of the member of `without_fold`, out of those of the whole `ensemble`, z (n, D)."""
+    parts, networks = len(ensemble.members), ensemble.network_dimension
     return torch.cat(
         [half.split(half.shape[1] // parts, 1)[fold] for half in (z[:, :networks], z[:, networks:]) if half.shape[1]], 1
     )
@@ -132,7 +132,7 @@ def _train_member(
     net.to(device)
     objective = data.objective(gamma, str(device))
     steps = steps_of(objective, options)
-    total_steps = options.members * options.repeats * steps
+    total_steps = options.members * steps
     tell = _tell(progress, number * steps, total_steps)
     checkpoint = None if course is None else course.checkpoint(number)
     with watching(run, number) as watch:
@@ -156,8 +156,8 @@ def train(
 ) -> TrainedModel:
     """Train an ensemble on surveys (row for row with `predictors`), on records, or on both as `options.likelihood` says.
 
-    `spec`: `spec_for(predictors, surveys)` by default. `folds`: as many as `options.members`, each left out by a member (by
-    `options.repeats` of them); without it all members learn from everything and nothing is calibrated. `records` read rows of
+    `spec`: `spec_for(predictors, surveys)` by default. `folds`: as many as `options.members`, each left out by a member;
+    without it all members learn from everything and nothing is calibrated. `records` read rows of
     `record_predictors`; `family` (S,) is what reporting rates are shrunk towards. Without surveys (no rows, or `records_only`)
     the model's numbers are relative intensities and nothing is calibrated. The same seed gives the same weights on a CPU.
     `run`: a folder that keeps the state, loss curves and TensorBoard events; killed and called again with the same
@@ -189,16 +189,15 @@ def train(
                 survey_rows = folds.surveys_without(fold, surveys)
                 train_records = None if records is None else folds.records_of(fold, surveys, records, options.po_allowed)
             data = Assembly(predictors, surveys, spec, options, survey_rows, train_records, record_predictors, family)
-            for number in range(fold * options.repeats, (fold + 1) * options.repeats):
-                net, curve, gamma, total_steps = _train_member(data, spec, options, number, progress, run, course, on_disk)
-                nets.append(net)
-                history += curve
-                gammas += [] if gamma is None else [gamma]
+            net, curve, gamma, total_steps = _train_member(data, spec, options, fold, progress, run, course, on_disk)
+            nets.append(net)
+            history += curve
+            gammas += [] if gamma is None else [gamma]
             if run is not None:
                 draw_curves(history, run / PICTURE)
             if left_out is not None:
-                fold_ensemble = Ensemble(spec, nets[fold * options.repeats :], surveys.species)
-                left_out.score(fold, fold_ensemble, predictors, surveys, train_records, record_predictors)
+                member = Ensemble(spec, [net], surveys.species)
+                left_out.score(fold, member, predictors, surveys, train_records, record_predictors)
     scores, record_places = (None, None) if left_out is None else (left_out.scores, left_out.places)
     forest, alone = None, dict[str, NDArray[np.float32]]()
     if options.forest_trees and folds is not None and scores is not None and output_kind != RELATIVE:

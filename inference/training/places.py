@@ -16,7 +16,7 @@ from inference.training.predicted_lists import PredictedPlots
 def place_reader(plots: Plots, predicted: PredictedPlots, scheme: Scheme | None = None) -> tuple[PlaceReader | None, list[Skill]]:
     """(the reader of places beside that of lists, None where lists alone do better; skill of maps on held-out plots).
 
-    Each fold of the deep-SDM is left out in turn: by its members, by a linear reader of lists and by the regression on
+    Each fold of the deep-SDM is left out in turn: by its member, by a linear reader of lists and by the regression on
     embeddings. The mixture of both is chosen on these plots, but those of a habitat that no other fold has, and the skill of
     `maps` is that of the best on all of them. No reader where fewer than two habitats can be chosen by.
     """
@@ -33,9 +33,9 @@ def place_reader(plots: Plots, predicted: PredictedPlots, scheme: Scheme | None 
         has_known_habitat[is_test] = np.isin(test.plots.label, train.plots.label)
         reader, lists = LinearReader.fit_path(other_plots, train.plots), test.plots
         from_lists[is_test] = reader.classify(lists.order, lists.size, np.arange(len(plots.species)))
-        (embedding, members), (of_test, _) = train.without_fold(int(k)), test.without_fold(int(k))
+        embedding, of_test = train.without_fold(int(k)), test.without_fold(int(k))
         for strength, p in from_places.items():
-            places = PlaceReader.fit(embedding, members, train.plots.label, classes, Mixture(0.0, 1.0, strength))
+            places = PlaceReader.fit(embedding, 1, train.plots.label, classes, Mixture(0.0, 1.0, strength))
             p[is_test] = places.log_probability(torch.from_numpy(of_test))
     has_both = np.isfinite(from_lists).all(1)
     label, from_lists, has_known_habitat = label[has_both], from_lists[has_both], has_known_habitat[has_both]

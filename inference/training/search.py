@@ -38,7 +38,7 @@ def search(config: Config, data: Dataset, plan: Holdout, progress: Progress) -> 
             raise ConfigError(f"{config.path}: train.search: '{wrong[0]}' changes what is sampled; set it in `network` alone.")
     rows = np.flatnonzero(~plan.folds.locked)
     surveys, predictors, folds = data.surveys.subset(rows), data.predictors.subset(rows), plan.folds.subset(rows)
-    options = replace(config.train, search=(), repeats=1, forest_trees=0)
+    options = replace(config.train, search=(), forest_trees=0)
     records = data.records
     if records is not None:
         records = records.subset(~folds.locked_at(records.x, records.y))

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks import tile_web
 from benchmarks.cascade_case import VERSION, Case, make_case
+from cube.errors import ModelError
 from cube.grid import EUROPE, Region
 from cube.layers import COMPOSITION, NO_SPECIES, PROBABILITY_STEPS, RANKS
 from inference.calibration.intervals import bounds
@@ -30,6 +31,7 @@ from inference.network.batches import embed_surveys, gather, predict_surveys
 from inference.network.ensemble import Ensemble, survey_covariates
 from inference.plantbert.places import Mixture, PlaceReader
 from inference.plantbert.plots import Plots
+from inference.training import predicted_lists
 from inference.training.fit import without_fold
 from inference.training.predicted_lists import predicted_plots, ranked_lists
 from tests.support import folder_s3
@@ -359,13 +361,22 @@ def test_lists_that_teach_the_reader_are_those_of_members_that_learned_nothing_n
         assert (made.size[fold == k] == size).mean() > 0.95
         assert (made.order[fold == k][:, :5] == ranked[:, :5]).mean() > 0.95
         z = torch.cat([part for part, _ in embed_surveys(members, places, year, np.full(len(places), 100.0))])
-        embedding, count = predicted.take(fold == k).without_fold(k)
-        assert (count, embedding.shape[1]) == (1, members.network_dimension)
+        embedding = predicted.take(fold == k).without_fold(k)
+        assert embedding.shape[1] == members.network_dimension
         np.testing.assert_allclose(embedding, z[:, : members.network_dimension], atol=1e-5)
 
 
-def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, truth, receipt):
-    cross_fitted(case, 1)  # of one fold, which the whole ensemble leaves out
+def test_a_model_with_more_members_than_folds_teaches_no_reader(case, receipt):
+    cross_fitted(case, 1)
+    plots = Plots(np.array(["p"]), np.zeros((1, 1), np.int32), np.ones(1, np.int32), np.zeros(1, np.int32), ("a",), ("A",))
+    with pytest.raises(ModelError, match="has 2 members for 1 folds; run `floracube train` again"):
+        predicted_plots(case.cube, case.model, plots, [10.0], [50.0], 2020, 100.0)
+
+
+def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, truth, receipt, monkeypatch):
+    cross_fitted(case, 2)
+    monkeypatch.setattr(predicted_lists, "without_fold", lambda ensemble, fold: ensemble)  # as maps are: by all members
+    monkeypatch.setattr(predicted_lists, "embedding_without_fold", lambda z, ensemble, fold: z)
     held, at, unit = stored(case), truth["index"], case.units[0]
     some = np.random.default_rng(0).choice(np.arange(len(at)), 300, replace=False)
     row, col = np.divmod(at[some], unit.cells)

@@ -128,7 +128,7 @@ def crossed():
     predictors, surveys, _ = landscape(240)
     predictors = predictors.without("satellite")
     folds = make_folds(surveys, 5, 3, reach_m=200.0)
-    options = replace(QUICK, members=3, repeats=2)
+    options = replace(QUICK, members=3)
     return predictors, surveys, folds, options, train(predictors, surveys, options=options, folds=folds)
 
 
@@ -150,7 +150,7 @@ def test_every_survey_is_learned_from_by_all_members_but_those_of_its_fold_and_i
     learned = np.stack([folds.surveys_without(k, surveys) for k in range(3)])
     assert not learned[folds.fold, np.arange(len(surveys))].any()
     assert learned.any(0).all()
-    assert len(trained.ensemble.networks) == options.members * options.repeats
+    assert len(trained.ensemble.networks) == options.members
     for k in range(3):
         away = np.stack([surveys.x, surveys.y], 1)[folds.fold == k]
         near = np.abs(np.stack([surveys.x, surveys.y], 1)[learned[k]][:, None] - away[None]).max(2).min(1)

@@ -148,7 +148,7 @@ def test_labelled_plots_without_a_predicted_list_are_counted(tmp_path: Path, mon
     config = configured(tmp_path, "linear", folds=0)
     plots, _, _ = load_plots(config)
     none = np.zeros(0, np.int64)
-    nowhere = PredictedPlots(plots.take(none), np.zeros((0, 4), np.float32), 1, none, 2, "")
+    nowhere = PredictedPlots(plots.take(none), np.zeros((0, 4), np.float32), 2, none, "")
     monkeypatch.setattr(habitats, "_predicted", lambda *_: nowhere)
     metrics, report = train_habitats(config, tmp_path / "habitats", lambda *_: None)
     (count,) = (remark["count"] for reason, remark in report["remarks"].items() if "without a predicted list" in reason)
@@ -243,7 +243,7 @@ def test_maps_read_from_what_tells_habitats_apart_in_blocks_that_nobody_saw(tmp_
         telling = (fold != member) | (tells == "places")
         z[member, telling, 0] += 5 * plots.label[telling]
     embedding = np.concatenate(list(z), axis=1)
-    predicted = PredictedPlots(replace(lists, cover=None), embedding, 3, fold, 3, "networks")
+    predicted = PredictedPlots(replace(lists, cover=None), embedding, 3, fold, "networks")
     reader, skills = place_reader(plots, predicted)
     accuracy = {skill.method: skill.accuracy for skill in skills}
     assert list(accuracy) == ["maps_from_lists", "maps_from_places", "maps"]
@@ -263,9 +263,9 @@ def test_one_fold_or_one_habitat_teaches_no_reader_of_places(tmp_path: Path) -> 
     plots = landscape(60)
     plots = plots.take(plots.label >= 0)
     z = np.zeros((len(plots), 4), np.float32)
-    same = PredictedPlots(plots, z, 1, np.zeros(len(plots), np.int64), 1, "")
+    same = PredictedPlots(plots, z, 1, np.zeros(len(plots), np.int64), "")
     assert place_reader(plots, same) == (None, [])
-    first = replace(same, plots=replace(plots, label=np.zeros_like(plots.label)), fold=np.arange(len(plots)) % 2, folds=2)
+    first = replace(same, plots=replace(plots, label=np.zeros_like(plots.label)), fold=np.arange(len(plots)) % 2, members=2)
     assert place_reader(first.plots, first) == (None, [])
 
 
@@ -294,12 +294,12 @@ def test_a_habitat_of_one_fold_does_not_choose_how_much_lists_and_places_count()
     plots = plots.take(plots.label >= 0)
     fold = np.where(plots.label == 0, 0, np.arange(len(plots)) % 3)
     z = rng.normal(size=(len(plots), 12)).astype(np.float32)
-    reader, skills = place_reader(plots, PredictedPlots(replace(plots, cover=None), z, 3, fold, 3, ""))
+    reader, skills = place_reader(plots, PredictedPlots(replace(plots, cover=None), z, 3, fold, ""))
     accuracy = {skill.method: skill.accuracy for skill in skills}
     assert all(skill.plots == len(plots) for skill in skills)
     assert accuracy["maps"] == pytest.approx(accuracy["maps_from_lists"], abs=0.02)
     assert reader is None or reader.mixture.list_weight >= 0.75
-    apart = PredictedPlots(replace(plots, cover=None), z, 3, plots.label.astype(np.int64), 3, "")
+    apart = PredictedPlots(replace(plots, cover=None), z, 3, plots.label.astype(np.int64), "")
     assert place_reader(plots, apart) == (None, [])  # each habitat in a fold of its own: nothing to choose from
 
 
@@ -309,7 +309,7 @@ def test_habitats_without_coordinates_stay_in_the_maps() -> None:
     rows = np.flatnonzero(plots.label != 2)
     placed = replace(plots.take(rows), order=rng.permuted(plots.order[rows], axis=0), cover=None)
     z = rng.normal(size=(len(rows), 12)).astype(np.float32) + 5 * placed.label[:, None].astype(np.float32)
-    reader, _ = place_reader(plots, PredictedPlots(placed, z, 3, np.arange(len(rows)) % 3, 3, ""))
+    reader, _ = place_reader(plots, PredictedPlots(placed, z, 3, np.arange(len(rows)) % 3, ""))
     assert reader is not None
     from_list = np.array([[0.02, 0.03, 0.95]], np.float32)
     of_place = reader.log_probability(torch.from_numpy(z[:1]))
