@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 
 from cube.errors import ConfigError
+from cube.yaml_tables import yaml_table
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.regions import write_regions
 from demo.sources import write_sources, write_truth
@@ -56,7 +57,7 @@ def prepare(out: Path, spec: LandscapeSpec, say: Callable[[str], None]) -> Path:
 
 def configuration(spec: LandscapeSpec) -> dict[str, Any]:
     """The configuration of a landscape: `demo.yaml` with its region."""
-    document: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("demo.yaml").read_text(encoding="utf-8"))
+    document: dict[str, Any] = yaml_table(__file__, "demo.yaml")
     document["region"] = {
         "west_km": spec.west_km,
         "south_km": spec.south_km,

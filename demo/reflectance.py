@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from cube.yaml_tables import yaml_table
 from demo import landuse as lu
 from demo.noise import Field, hashed
 
 BANDS: Final = ("red", "green", "blue", "nir", "swir1", "swir2")
-_TABLES: Final[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("reflectance.yaml").read_text(encoding="utf-8"))
+_TABLES: Final[dict[str, Any]] = yaml_table(__file__, "reflectance.yaml")
 _GROUND, _LEAF, _SEASON = (
     np.array([_TABLES["covers"][cover][part] for cover in lu.CLASSES], np.float32) for part in ("ground", "leaf", "season")
 )

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from cube.errors import CubeError
 from cube.layers import Band, Layer, legends, periods
+from cube.yaml_tables import yaml_table
 
-_TABLE: Final[dict[str, dict[str, Any]]] = yaml.safe_load(Path(__file__).with_name("inputs.yaml").read_text(encoding="utf-8"))
+_TABLE: Final[dict[str, dict[str, Any]]] = yaml_table(__file__, "inputs.yaml")
 Range = tuple[float, float]
 
 # Of a layer of another name whose source states no `valid_range`: beyond lie the fill values that programs write, from -9999 on.

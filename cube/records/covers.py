@@ -6,21 +6,19 @@ A code stands for the middle of its class. Codes and percents in one column are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from cube.errors import TableError
 from cube.records.numbers import clean_number, parse_numbers, read_number
 from cube.records.report import Report
+from cube.yaml_tables import yaml_table
 
 PERCENT: Final = "percent"
 ABSENT: Final = frozenset({".", "-", "\u2013", "\u2014"})  # how tables of vegetation write "not there"
-_TABLE: Final = Path(__file__).with_name("cover_scales.yaml").read_text(encoding="utf-8")
-SCALES: Final[Mapping[str, Mapping[str, float]]] = yaml.safe_load(_TABLE)
+SCALES: Final[Mapping[str, Mapping[str, float]]] = yaml_table(__file__, "cover_scales.yaml")
 
 
 def parse_covers(column: pd.Series, scale: str | None, where: str, report: Report, key: str = "cover_scale") -> pd.Series:

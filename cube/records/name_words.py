@@ -6,12 +6,11 @@ They stand in the table `name_words.yaml` beside this module, with the letters t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
+from cube.yaml_tables import yaml_table
 
-_TABLE: Final[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("name_words.yaml").read_text(encoding="utf-8"))
+_TABLE: Final[dict[str, Any]] = yaml_table(__file__, "name_words.yaml")
 
 
 def _abbreviations(kind: str) -> Mapping[str, str]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from cube.config import Config, Trait
@@ -20,8 +18,9 @@ from cube.records.numbers import parse_numbers, parse_presence
 from cube.records.report import Report
 from cube.records.scientific import match_key
 from cube.records.tables import keep_where, read_table
+from cube.yaml_tables import yaml_table
 
-_TABLE: Final[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("traits.yaml").read_text(encoding="utf-8"))
+_TABLE: Final[dict[str, Any]] = yaml_table(__file__, "traits.yaml")
 IUCN, IUCN_NAMES = _TABLE["iucn"], _TABLE["iucn_names"]
 THREATENED: Final = ("CR", "EN", "VU")
 INDICATOR_VALUES: Final[tuple[str, ...]] = tuple(_TABLE["indicator_values"])

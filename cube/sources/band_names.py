@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import yaml
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -21,9 +19,9 @@ from cube.errors import SourceError
 from cube.layers import Layer, legends
 from cube.layers.inputs import INPUTS
 from cube.sources.georeference import edit_command
+from cube.yaml_tables import yaml_table
 
-_TABLE: Final = Path(__file__).with_name("band_names.yaml").read_text(encoding="utf-8")
-_ALIASES: Final[Mapping[str, Mapping[str, list[str]]]] = yaml.safe_load(_TABLE)  # by layer and label
+_ALIASES: Final[Mapping[str, Mapping[str, list[str]]]] = yaml_table(__file__, "band_names.yaml")  # by layer and label
 _TAGS: Final = ("long_name", "standard_name", "NETCDF_VARNAME", "name", "common_name", "BandName", "Band_Name")
 _NAMELESS: Final = re.compile(r"^(band|layer|lyr|b|channel|ch)?[ _.]*\d*$|^(gr[ae]y|undefined|alpha)$", re.IGNORECASE)
 _PICTURE: Final = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}

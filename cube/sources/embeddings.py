@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from cube.config import Config, Source
@@ -24,11 +22,12 @@ from cube.sources.embedding_tiles import BANDS, Cogs, NumpyTiles, Tiles, ZarrZon
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.resample import Floats, Piece
 from cube.storage.store import resolution_of
+from cube.yaml_tables import yaml_table
 
 BLOCK: Final = 2_000  # m: of 128 bands its pixels of 10 m are 20 MB
 STEPS: Final = 127  # of a stored byte, on either side of 0
 TESSERA_BANDS: Final = 128
-TERMS: Final[dict[str, dict[str, str]]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+TERMS: Final[dict[str, dict[str, str]]] = yaml_table(__file__, "embeddings.yaml")
 
 
 @dataclass(frozen=True)

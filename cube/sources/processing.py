@@ -9,10 +9,9 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
+from cube.yaml_tables import yaml_table
 
 BOA_OFFSET: Final = 1000  # added to all reflectances from processing baseline 04.00 on
 BOA_SINCE: Final = datetime.datetime(2022, 1, 25, tzinfo=datetime.UTC)  # ESA: the first day of baseline 04.00
@@ -20,7 +19,7 @@ REFLECTANCE_STEP: Final = 1e-4  # reflectance of one digital number of Sentinel-
 LARGEST_OFFSET: Final = 20_000
 NOT_ESAS: Final = (99, 99)  # what Sen2Cor writes outside of ESA's own processing, whatever picture it was given
 
-CATALOGUE_NAMES: Final[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("scenes.yaml").read_text(encoding="utf-8"))
+CATALOGUE_NAMES: Final[dict[str, Any]] = yaml_table(__file__, "scenes.yaml")
 # Major and minor; three parts are the version of a program, not a baseline.
 _BASELINE: Final = re.compile(r"^\s*[A-Za-z]*[ _]?(\d{1,2})\.(\d{1,2})(?!\d|\.\d)")
 _COMPACT: Final = re.compile(r"^\s*[A-Za-z]*[ _]?(\d{2})(\d{2})(?!\d)")

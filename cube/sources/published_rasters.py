@@ -9,15 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
-
-import yaml
 
 from cube.errors import ConfigError
 from cube.layers import legends
 from cube.layers.inputs import INPUTS
 from cube.sources.pixels import PixelRules
+from cube.yaml_tables import yaml_table
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,8 @@ def _published(layers: list[str], **row: Any) -> Published:
     return Published(layers=tuple(layers), bands=tuple(bands), **legend, **row)
 
 
-_TABLE: Final = Path(__file__).with_name("published_rasters.yaml").read_text(encoding="utf-8")
-PRODUCTS: Final[Mapping[str, Published]] = {name: _published(**row) for name, row in yaml.safe_load(_TABLE).items()}
+_TABLE: Final = yaml_table(__file__, "published_rasters.yaml")
+PRODUCTS: Final[Mapping[str, Published]] = {name: _published(**row) for name, row in _TABLE.items()}
 
 
 def published(name: str, layer: str) -> Published:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-import yaml
+from cube.yaml_tables import yaml_table
 
-_TABLE: Final = yaml.safe_load(Path(__file__).with_name("units.yaml").read_text(encoding="utf-8"))
+_TABLE: Final = yaml_table(__file__, "units.yaml")
 _BY_NAME: Final[dict[str, tuple[str, float, float]]] = {
     spelling: (kind, unit.get("scale", 1.0), unit.get("offset", 0.0))
     for kind, units in _TABLE.items()

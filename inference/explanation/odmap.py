@@ -13,15 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from cube.config import Config, Source
 from cube.layers.inputs import INPUTS
+from cube.yaml_tables import yaml_table
 from inference.data.dataset import Dataset
 from inference.training.assembly import RELATIVE
 from inference.training.fit import TrainedModel
 
-TEMPLATE: Final = Path(__file__).with_name("odmap.yaml")
 OPEN: Final = "(to be said by the authors)"
 KINDS: Final = {
     "climate": "climatic",
@@ -63,7 +62,7 @@ class Element:
 def protocol(run: Run) -> list[Element]:
     """Every element of the protocol with its value."""
     values = {**_model(run), **_data(run), **_prediction(run)}
-    document = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+    document = yaml_table(__file__, "odmap.yaml")
     return [
         Element(section, subsection, name, sentence.format_map(values) or OPEN)
         for section, subsections in document.items()
