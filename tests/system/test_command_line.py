@@ -154,7 +154,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["publish", "CUBE"], r"publish: give either the name of a release or --rollback"),
     (["publish", "CUBE", "v9"], r"Unknown release 'v9'\. Choose one of: first"),
     (["export", "CUBE", "slop", "o.tif"], r"there is no layer 'slop'; did you mean inputs.slope\?"),
-    (["export", "CUBE", "species.nobody", "o.tif"], r"there is no species 'nobody'; `floracube info` lists"),
+    (["export", "CUBE", "species.nobody", "o.tif"], r"there is no species 'nobody'; there are species\.fagus_sylvatica, "),
     (["export", "CUBE", "inputs.slope", "text.yaml/o.tif"], r"o.tif: cannot be written .* check the folder, its permissions"),
     (["export", "CUBE", "inputs.slope", "o.tif", "--bbox", "1,2"], r"--bbox is '1,2'; write four numbers in degrees, W,S,E,N"),
     (["serve", "empty"], r"empty: there is no cube here"),

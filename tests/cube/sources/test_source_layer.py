@@ -447,8 +447,8 @@ def test_a_layer_that_is_defined_anew_replaces_the_former_one(tmp_path: Path) ->
         ("int16", 32767, "32767"),
         ("int16", -32768, "-32768"),
         ("int16", -9999, "-9999"),
-        ("int32", 2**31 - 1, r"2.1474836e\+09"),
-        ("uint32", 2**32 - 1, r"4.2949673e\+09"),
+        ("int32", 2**31 - 1, r"2147483600\.0"),
+        ("uint32", 2**32 - 1, r"4294967300\.0"),
         ("int8", -128, "-128"),
         ("float32", -9999, "-9999"),
     ],
@@ -466,8 +466,9 @@ def test_a_number_for_no_data_that_no_header_declares_is_refused_whatever_the_sc
     source = {"layer": "depth", "raster": "d.tif", "units": "m"} | ({"scale": 0.001} if scaled == "source" else {})
     with pytest.raises(SourceError, match=rf"25 % of .* are .*many programs write for no data; declare `nodata: \[{written}\]`"):
         layer_of(tmp_path, **source)
-    reader = open_sources(config_of(tmp_path, {**source, "nodata": [number]}), REGION)[0]
-    assert np.isfinite(reader.layers[0].decode(reader.read(REGION, next(REGION.units()))["depth"])).mean() == 0.75
+    for declared in (number, float(written.replace("\\", ""))):  # what the sentence says means the same number
+        reader = open_sources(config_of(tmp_path, {**source, "nodata": [declared]}), REGION)[0]
+        assert np.isfinite(reader.layers[0].decode(reader.read(REGION, next(REGION.units()))["depth"])).mean() == 0.75
     if abs(number) < 1e6:  # someone who measures it says so
         layer_of(tmp_path, **source, valid_range=[-40000, 70000])
 
