@@ -2,8 +2,10 @@
 
 All of them read the same generated scenes (UTM, tiled and deflated, SCL at 20 m) in the same run, by turns, and all but
 gdalwarp mask by SCL and take the same median. `odc-stac` and `stackstac` bring every band of every scene to the grid, as
-they are used; ours takes the median of the scenes' own pixels and warps that once. gdalwarp only brings the bands of every
-scene to the grid, a process a band. `records()` is what `benchmarks/cube.py` prints as a part of its table.
+they are used; the ways `in UTM` load the scenes' own pixels, as ours does, and resample the one median as ours does: what
+lies between them and the ones before is what warping once instead of sixty times saves, what remains to ours is its
+reader, which copies pixels where the libraries warp. gdalwarp only brings the bands of every scene to the grid, a
+process a band. `records()` is what `benchmarks/cube.py` prints as a part of its table.
 
     python -m benchmarks.cube --only throughput --json throughput.json
 """
@@ -39,6 +41,7 @@ from cube.layers.inputs import SENTINEL2_BANDS
 from cube.sources import sentinel2
 from cube.sources.composite import clear_median
 from cube.sources.processing import BOA_OFFSET
+from cube.sources.raster_grid import RasterGrid
 from cube.sources.stac import open_catalogue
 
 UTM = 32633
@@ -100,12 +103,16 @@ def write_scenes(folder: Path, region: Region, scenes: int, seed: int = 0) -> st
     return str(folder / "catalog.json")
 
 
-def _median_of(values: np.ndarray, scl: np.ndarray, threads: int) -> np.ndarray:
+def _clear_median(values: np.ndarray, scl: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """What our own composite does with a stack, for one that others have read: (scene, band, y, x) and (scene, y, x)."""
     clear = np.isin(scl, sentinel2.CLEAR) & (values != 0).all(axis=1)
     np.clip(values, BOA_OFFSET + 1, 65534, out=values)
     values -= np.uint16(BOA_OFFSET)
-    median, _ = clear_median(values, clear, threads)
+    return clear_median(values, clear, threads)
+
+
+def _median_of(values: np.ndarray, scl: np.ndarray, threads: int) -> np.ndarray:
+    median, _ = _clear_median(values, scl, threads)
     return np.where(np.isnan(median), 65535, np.rint(np.nan_to_num(median))).astype(np.uint16)
 
 
@@ -123,34 +130,57 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
     bands = [*SENTINEL2_BANDS, "scl"]
     box = GeoBox.from_bbox(unit.bounds, crs=f"EPSG:{grid.EUROPE.epsg}", resolution=FINE)
 
+    def our_way() -> Any:
+        return sentinel2.composite(scenes, unit)[0]
+
     def odc_stac() -> Any:
         data = odc.stac.load(items, bands, geobox=box, groupby="id", resampling="nearest", pool=threads, dtype="uint16", nodata=0)
         return _median_of(np.stack([data[b].values for b in SENTINEL2_BANDS], 1), data["scl"].values, threads)
 
     def plain_stackstac() -> Any:
-        stack = stackstac.stack(
-            items,
-            assets=bands,
-            epsg=grid.EUROPE.epsg,
-            bounds=unit.bounds,
-            resolution=FINE,
-            resampling=Resampling.nearest,
-            dtype=np.dtype("uint16"),
-            fill_value=np.uint16(0),
-            rescale=False,
-            xy_coords="center",
-            errors_as_nodata=(),
-            properties=False,
-            band_coords=False,
-            chunksize=4096,
-        )
+        stack = stackstac.stack(items, epsg=grid.EUROPE.epsg, bounds=unit.bounds, **plainly)
         values = stack.compute(scheduler="threads", num_workers=threads).values
         return _median_of(np.ascontiguousarray(values[:, :-1]), values[:, -1], threads)
 
+    # The same window of the scenes' own pixels that ours reads, and the same way from there to the grid.
+    pixels = sentinel2.stack.common_grid(scenes, "red", RasterGrid.of_place(unit, FINE))
+    cells = RasterGrid.over(unit.bounds, FINE)
+    window = pixels.around(cells, sentinel2.stack.MARGIN)
+    utm_box = GeoBox.from_bbox(window.bounds, crs=f"EPSG:{UTM}", resolution=FINE)
+    plainly = {
+        "assets": bands,
+        "resolution": FINE,
+        "resampling": Resampling.nearest,
+        "dtype": np.dtype("uint16"),
+        "fill_value": np.uint16(0),
+        "rescale": False,
+        "xy_coords": "center",
+        "errors_as_nodata": (),
+        "properties": False,
+        "band_coords": False,
+        "chunksize": 4096,
+    }
+
+    def laid(values: np.ndarray, scl: np.ndarray) -> Any:
+        return sentinel2._resampled(*_clear_median(values, scl, threads), window, cells)[0]
+
+    def odc_in_utm() -> Any:
+        data = odc.stac.load(
+            items, bands, geobox=utm_box, groupby="id", resampling="nearest", pool=threads, dtype="uint16", nodata=0
+        )
+        return laid(np.stack([data[b].values for b in SENTINEL2_BANDS], 1), data["scl"].values)
+
+    def stackstac_in_utm() -> Any:
+        stack = stackstac.stack(items, epsg=UTM, bounds=window.bounds, **plainly)
+        values = stack.compute(scheduler="threads", num_workers=threads).values
+        return laid(np.ascontiguousarray(values[:, :-1]), values[:, -1])
+
     ways: dict[str, Callable[[], Any]] = {
-        "floracube": lambda: sentinel2.composite(scenes, unit)[0],
+        "floracube": our_way,
         "odc-stac": odc_stac,
         "stackstac": plain_stackstac,
+        "odc-stac in UTM": odc_in_utm,
+        "stackstac in UTM": stackstac_in_utm,
     }
     binary = shutil.which("gdalwarp")
     if binary:
