@@ -126,10 +126,13 @@ def _hint(name: str, names: Sequence[tuple[str, str]]) -> str:
     by_product: dict[str, list[str]] = {}
     for layer_id in dict.fromkeys(layer_id for layer_id, _ in names):
         by_product.setdefault(layer_id.partition(".")[0], []).append(layer_id)
+    if not by_product:
+        return "the cube has none yet; run `floracube build` first."
     ids = by_product.get(name.partition(".")[0])
     if ids is None:
         return f"layers are named like {', '.join(ids[0] for ids in by_product.values())}."
-    return f"there are {', '.join(ids[:MOST_NAMED])}{f' and {len(ids) - MOST_NAMED} more' if len(ids) > MOST_NAMED else ''}."
+    more = f" and {len(ids) - MOST_NAMED:,} more" if len(ids) > MOST_NAMED else ""
+    return f"there are {', '.join(ids[:MOST_NAMED])}{more}."
 
 
 def _level_words(level: int) -> str:

@@ -352,6 +352,13 @@ def test_what_is_not_there_is_named(good_cube: CubeStore, tmp_path: Path, layer:
         export(good_cube.url, layer, tmp_path / "x.tif", level)
 
 
+@pytest.mark.parametrize("layer", ["richness", "inputs.slope"])
+def test_a_cube_without_layers_says_what_to_do(tmp_path: Path, layer: str) -> None:
+    cube = create_cube(str(tmp_path / "c.zarr"), Region(4450, 2650, 4460, 2660, 10), "t")
+    with pytest.raises(CubeError, match="the cube has none yet; run `floracube build` first"):
+        export(cube.url, layer, tmp_path / "x.tif")
+
+
 def test_memory_does_not_grow_with_the_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "READ_BYTES", 2**19)
     peaks = []
